@@ -22,7 +22,7 @@ pub struct Wanted<'a> {
 
 /// Attaches files to the trace at `path`, in place: whoever reads it meanwhile sees it as it was, or with all of them.
 /// Contents that the traces `beside` it have are not stored again. Returns the files that could not be attached: they
-/// have changed since the program mapped them or just before, or cannot be read.
+/// have changed since the program mapped them or just before, cannot be read, or have more than 4 GiB together.
 ///
 /// # Errors
 /// If the trace cannot be read, or the directory cannot take another file. The trace is then as it was.

@@ -6,6 +6,7 @@ mod made;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use made::common::{GO_ON, PATIENCE, core};
 use made::{compile, record, text};
@@ -93,8 +94,12 @@ impl Scene {
 
     /// Replay these events: it is a divergence, and nothing has happened.
     fn is_harmless(&mut self, what: &str, events: Vec<Event>) {
+        self.is_harmless_for(PATIENCE, what, events);
+    }
+
+    fn is_harmless_for(&mut self, patience: Duration, what: &str, events: Vec<Event>) {
         let altered = Altered::new(&self.recording.log, events);
-        let replayed = replay(&altered, options(&mut |_, _| {}));
+        let replayed = replay(&altered, Options { patience, ..options(&mut |_, _| {}) });
         assert!(!self.file.exists(), "{what}: a file was made");
         assert!(self.socket.recv(&mut [0; 16]).is_err(), "{what}: a packet was sent");
         assert!(self.victim.try_wait().expect("its state").is_none(), "{what}: a process was killed");
@@ -144,15 +149,22 @@ fn code_of_a_trace_cannot_make_calls_from_where_ours_can() {
 fn a_task_whose_turn_it_is_not_makes_no_call() {
     let mut scene = Scene::new("hostile_turns");
     replay(&scene.recording.log, options(&mut |_, _| {})).expect("a faithful replay");
-    let write = Write { address: scene.evil(), bytes: 1_u32.to_ne_bytes().to_vec() };
-    let mut events = scene.events();
+    let events = scene.events();
     let hands_over = |event: &Event| match event {
         Event::Buffered(log) => buffered_calls(log).filter(|call| call.handed.is_some()).count() > 3,
         _ => false,
     };
     let at = events.iter().position(hands_over).expect("threads that hand over among themselves");
-    events.insert(at, Event::Written(Written { task: TaskId(0), writes: vec![write] }));
-    scene.is_harmless("a task woken out of turn", events);
+    let address = scene.evil();
+    let woken = |how: u32| {
+        let writes = vec![Write { address, bytes: how.to_ne_bytes().to_vec() }];
+        let mut events = events.clone();
+        events.insert(at, Event::Written(Written { task: TaskId(0), writes }));
+        events
+    };
+    scene.is_harmless("a task woken out of turn", woken(1));
+    // It never comes to an event, and neither does the task whose turn it is.
+    scene.is_harmless_for(Duration::from_secs(5), "a task that faults out of turn", woken(2));
 }
 
 /// Events in an order in which no recorder writes them.

@@ -3,16 +3,19 @@
 #[path = "programs/made.rs"]
 mod made;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use made::common::{GO_ON, PATIENCE, core};
 use made::{compile, record, text};
+use rrtest_engine::Error;
 use rrtest_engine::record::Recording;
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::task::TaskId;
 use rrtest_engine::timeline::{Asked, Breakpoint, Moment, Options, Stop, Timeline, Watch, Watchpoint};
-use rrtest_engine::trace::event::Registers;
+use rrtest_engine::trace::Source;
+use rrtest_engine::trace::event::{Effect, Event, Registers};
 
 fn recordings(name: &str, args: &[&str]) -> Vec<Recording> {
     let directory = tempfile::tempdir().expect("a directory");
@@ -254,6 +257,33 @@ fn any_moment_is_come_back_to() {
                 assert_eq!(all_of(&mut timeline), before, "{name}");
             }
         }
+    }
+}
+
+#[test]
+fn an_interrupted_way_forwards_leaves_the_moment() {
+    let recording = &recordings("steps", &[])[0];
+    let [work, _] = addresses(recording);
+    let events: Result<Vec<_>, _> = recording.log.events().collect();
+    let is_output =
+        |event: &Event| matches!(event, Event::Syscall(call) if matches!(call.effect, Effect::Output(..)));
+    let last = events.expect("events").iter().rposition(is_output).expect("output") as u64;
+    for steps_back in [0, 3] {
+        let (interrupt, armed) = (AtomicBool::new(false), Cell::new(false));
+        // The output comes when the event is carried out: the rest of the way is what is interrupted.
+        let output = Box::new(|_, _: &[u8]| interrupt.store(armed.get(), Ordering::Relaxed));
+        let options = Options { core: core(), interrupt: &interrupt, patience: PATIENCE, output };
+        let mut timeline = Timeline::start(&recording.log, options).expect("a timeline");
+        timeline.run(&at(work)).expect("a run");
+        for _ in 0..steps_back {
+            timeline.step_back().expect("a step back");
+        }
+        let here = all_of(&mut timeline);
+        armed.set(true);
+        let moved = timeline.seek(Moment { event: last + 1, ticks: 0, instructions: 9 });
+        assert!(matches!(moved, Err(Error::Stopped)), "{moved:?}");
+        armed.set(false);
+        assert_eq!(all_of(&mut timeline), here, "{steps_back}");
     }
 }
 

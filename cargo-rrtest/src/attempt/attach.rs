@@ -58,8 +58,8 @@ impl Setting<'_> {
         match self.engine.attach(trace, &wanted, &beside) {
             Ok(left_out) if left_out.is_empty() => None,
             Ok(left_out) => Some(format!(
-                "{} could not be attached to {name} for debuggers: changed since or just before the test used it, or \
-                 unreadable: {}",
+                "{} could not be attached to {name} for debuggers: changed since or just before the test used it, \
+                 unreadable, or too large: {}",
                 count(left_out.len() as u64, "file"),
                 left_out.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
             )),

@@ -39,7 +39,7 @@ impl Count {
     /// Ticks of all tasks so far.
     #[must_use]
     pub fn total(&self, left: u64) -> u64 {
-        self.earlier + self.ran(left)
+        self.earlier.saturating_add(self.ran(left))
     }
 
     /// The task has come to a system call. What is left then.
@@ -61,7 +61,7 @@ impl Count {
     /// The ticks that it had run.
     fn went_on(&mut self, left: u64) -> u64 {
         let ran = self.slice.saturating_sub(left);
-        self.earlier += ran;
+        self.earlier = self.earlier.saturating_add(ran);
         self.slice -= ran;
         ran
     }
@@ -207,7 +207,7 @@ impl Clock {
 
     /// Undoes ticks, and a cut: sets the countdown back to an earlier value.
     pub fn put_back(&mut self, left: u64) {
-        self.count.slice += std::mem::take(&mut self.count.cut);
+        self.count.slice = self.count.slice.saturating_add(std::mem::take(&mut self.count.cut));
         self.set_left(left);
     }
 
@@ -244,6 +244,17 @@ mod tests {
         assert!(recorded.unwatch());
         recorded.area().set_countdown(0);
         assert!(!recorded.cut_short());
+    }
+
+    #[test]
+    fn timeslices_that_no_program_uses_up_do_not_overflow() {
+        let mut count = Count::default();
+        for _ in 0..3 {
+            count.start(0, u64::MAX);
+        }
+        assert_eq!(count.total(0), u64::MAX);
+        assert_eq!(count.handed_over(0, 1), u64::MAX);
+        assert_eq!(count.total(0), u64::MAX);
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Walk {
             });
             let (began, count) = (self.at.ticks, these.len() as u64);
             for (number, call) in (1..).zip(these) {
-                self.at.ticks = began + (until - began) * number / count;
+                self.at.ticks = part_way(began, until, (number, count));
                 let (task, at, args, spawned) = (self.current, self.at, None, None);
                 let Unplaced { number, result, .. } = *call;
                 self.history.calls.push(Call { task, at, number, result, args, spawned });
@@ -191,5 +191,23 @@ impl Walk {
         self.history.end = self.at;
         self.history.threads = self.threads.into_values().collect();
         self.history
+    }
+}
+
+/// The tick that is `number` of `count` parts of the way from one to another.
+fn part_way(began: u64, until: u64, (number, count): (u64, u64)) -> u64 {
+    let ticks = u128::from(until.saturating_sub(began)) * u128::from(number) / u128::from(count.max(1));
+    began.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_spread_over_any_number_of_ticks() {
+        assert_eq!([1, 2, 3].map(|number| part_way(10, 19, (number, 3))), [13, 16, 19]);
+        assert_eq!(part_way(0, u64::MAX, (3, 3)), u64::MAX);
+        assert_eq!(part_way(9, 8, (1, 1)), 9);
     }
 }

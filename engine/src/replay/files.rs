@@ -49,6 +49,8 @@ impl<'a> Contents<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     by_inode: HashMap<Inode, StandIn>,
+    /// How many bytes have been loaded.
+    loaded: u64,
 }
 
 /// A memory file in the place of a file.
@@ -81,7 +83,7 @@ impl Files {
             Entry::Vacant(place) => place.insert(StandIn::new(backing, contents)?),
         };
         stand_in.resize(backing.size)?;
-        backing.loads.iter().try_for_each(|load| stand_in.load(load, contents))?;
+        backing.loads.iter().try_for_each(|load| stand_in.load(load, contents, &mut self.loaded))?;
         Ok(&stand_in.file)
     }
 
@@ -116,12 +118,18 @@ impl StandIn {
         self.file.set_len(size).map_err(failed)
     }
 
-    fn load(&mut self, load: &Load, contents: &Contents<'_>) -> Result<(), Error> {
+    /// `loaded` counts the bytes: the same ones of the trace can be loaded to any number of places.
+    fn load(&mut self, load: &Load, contents: &Contents<'_>, loaded: &mut u64) -> Result<(), Error> {
         if self.parts.as_ref().is_some_and(|parts| parts.have(load)) {
             return Ok(());
         }
         for piece in load.contents.pieces() {
             let bytes = contents.trace.file(piece)?;
+            *loaded = loaded.saturating_add(bytes.len() as u64);
+            if *loaded > contents.trace.most_of_files() {
+                let what = "events: they load more of files than can be".to_owned();
+                return Err(TraceError::Damaged { path: contents.origin().0.to_owned(), what }.into());
+            }
             self.write(&bytes, load.at.saturating_add(piece.offset - load.contents.offset))?;
             if (bytes.len() as u64) < piece.len {
                 break;
@@ -146,4 +154,55 @@ impl StandIn {
 
 fn failed(source: std::io::Error) -> Error {
     os("fill a memory file for the replay")(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::event::{Event, FileId, FileRange};
+    use crate::trace::log::Log;
+    use crate::trace::{Bytes, Source};
+
+    /// A recording of which few bytes of files are loaded.
+    struct Few(Log);
+
+    impl Source for Few {
+        fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
+            self.0.events()
+        }
+
+        fn machine(&self) -> &Machine {
+            self.0.machine()
+        }
+
+        fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
+            self.0.file(range)
+        }
+
+        fn most_of_files(&self) -> u64 {
+            20
+        }
+    }
+
+    #[test]
+    fn the_same_bytes_are_not_loaded_without_end() {
+        let mut log = Log::default();
+        let file = log.map_bytes(Path::new("some"), b"ten bytes.".to_vec());
+        let few = Few(log);
+        let contents = Contents::of(&few);
+        let load = |at| Load { at, contents: FileRange { file, offset: 0, len: 10 } };
+        let backing = |inode, places: &[u64]| {
+            let loads = places.iter().copied().map(load).collect();
+            Backing { inode: Inode(inode), size: 100, offset: 0, len: 100, stored: false, loads }
+        };
+        let prepared = |files: &mut Files, inode, places: &[u64]| {
+            files.prepare(&backing(inode, places), &contents).map(drop)
+        };
+        let mut files = Files::default();
+        prepared(&mut files, 0, &[0, 50]).unwrap();
+        let error = prepared(&mut files, 1, &[0]).unwrap_err().to_string();
+        assert!(error.contains("recording in memory") && error.contains("more of files"), "{error}");
+        assert!(prepared(&mut Files::default(), 0, &[0, 10, 20]).is_err());
+        assert_eq!(file, FileId(0));
+    }
 }

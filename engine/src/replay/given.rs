@@ -89,7 +89,7 @@ impl Step<'_, '_> {
 
     /// A task has stopped at an instruction of which the log does not tell: which one.
     pub(super) fn unlogged_read(&self, registers: &Registers) -> String {
-        let word = self.memory().u64(registers.sp() + 8).unwrap_or_default();
+        let word = self.memory().u64(registers.sp().wrapping_add(8)).unwrap_or_default();
         format!("{}, of which nothing was recorded", What::of_word(word).read.name())
     }
 

@@ -145,8 +145,9 @@ impl Step<'_, '_> {
                 wait if tid == self.live.handle(self.state.current).tid => return Ok(wait),
                 // It has not got the core, and makes a call.
                 WaitStatus::Stopped(stopped, Stop::Seccomp) => return Err(self.out_of_turn(&stopped)?),
-                // A signal from outside, which is nothing to a replay.
+                // A signal from outside, which is nothing to a replay; or a fault, which comes again and again.
                 WaitStatus::Stopped(stopped, _) => {
+                    self.check_patience(since)?;
                     stopped.resume(Resume::Freely, 0)?;
                 }
                 WaitStatus::Dead(_) => {}

@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
         let ahead = std::mem::take(&mut self.stops.ahead);
         self.stops.until = match limit {
             Limit::Ticks(ticks) | Limit::TicksWithin(ticks) => {
-                Some((self.ticks() + ahead).saturating_add(ticks))
+                Some(self.ticks().saturating_add(ahead).saturating_add(ticks))
             }
             _ => None,
         };
@@ -250,12 +250,12 @@ impl<'a> Session<'a> {
     /// How many events have been carried out, and how many ticks there have been since.
     #[must_use]
     pub fn position(&self) -> (u64, u64) {
-        (self.state.event, self.ticks() - self.state.ticks_at_event)
+        (self.state.event, self.ticks_since_event())
     }
 
     /// Where it stands.
     fn report(&self, why: Why) -> Report {
-        let ticks = self.ticks() - self.state.ticks_at_event;
+        let ticks = self.ticks_since_event();
         let between = !self.stops.has_run;
         Report { event: self.state.event, task: self.state.current, ticks, between, why }
     }
@@ -263,7 +263,12 @@ impl<'a> Session<'a> {
     /// Ticks of all tasks so far.
     #[must_use]
     pub fn ticks(&self) -> u64 {
-        self.state.count.total(self.live.area.countdown()) + self.stops.ahead
+        self.state.count.total(self.live.area.countdown()).saturating_add(self.stops.ahead)
+    }
+
+    /// Ticks since the last event. The program can write the countdown, and so take some back.
+    fn ticks_since_event(&self) -> u64 {
+        self.ticks().saturating_sub(self.state.ticks_at_event)
     }
 
     /// What is known from the trace.

@@ -94,7 +94,7 @@ impl Step<'_, '_> {
             }
             let area = &self.live.area;
             let counted = area.countdown();
-            area.set_countdown(counted + leg.less);
+            area.set_countdown(counted.saturating_add(leg.less));
             if leg.pushes_flags && registers.ip() != before.ip() {
                 hide_stepping(&self.memory(), registers.sp())?;
             }
@@ -347,7 +347,7 @@ impl Step<'_, '_> {
         if let Some(slot) = task.slot.filter(|slot| Area::is_parked(*slot, registers)) {
             return vec![self.live.area.parked_frame(slot)[0]];
         }
-        let hooked = || self.live.area.hooked_stub().map(|stub| stub + patch::ENTRY);
+        let hooked = || self.live.area.hooked_stub().map(|stub| stub.wrapping_add(patch::ENTRY));
         let stub = from.stub.or_else(hooked);
         let out = stub.and_then(|stub| self.state.spaces[task.space].originals.next_place(stub));
         Vec::from_iter(out)
@@ -407,8 +407,9 @@ fn pushes_flags(code: &[u8]) -> bool {
 fn hide_stepping(memory: &Memory, sp: u64) -> Result<(), Error> {
     /// The trap flag is bit 8.
     const TRAP: u8 = 1;
-    let flags = memory.bytes(sp + 1, 1)?;
-    memory.write(sp + 1, &[flags.first().copied().unwrap_or_default() & !TRAP])
+    let high = sp.wrapping_add(1);
+    let flags = memory.bytes(high, 1)?;
+    memory.write(high, &[flags.first().copied().unwrap_or_default() & !TRAP])
 }
 
 const _: () = assert!(patch::DONE == patch::TRACED + SYSCALL_LEN);

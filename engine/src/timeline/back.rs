@@ -294,5 +294,5 @@ fn begin_before<'a>(setup: &Setup<'a>, walker: &mut Walker<'a>, place: &Place) -
     scout.go_to_first(event, 0)?;
     let ticks = scout.session.ticks();
     scout.run(Limit::Event)?;
-    walker.go_to_first(event, (scout.session.ticks() - ticks).saturating_sub(TICKS))
+    walker.go_to_first(event, scout.session.ticks().saturating_sub(ticks).saturating_sub(TICKS))
 }

@@ -52,7 +52,7 @@ impl Timeline<'_> {
     fn stopped(&mut self, stop: Result<Stop, Error>) -> Result<Stop, Error> {
         match stop {
             Err(Error::Stopped) => {
-                self.recover()?;
+                self.recover(&self.walker.place.clone())?;
                 Ok(Stop::Interrupted)
             }
             stop => stop,

@@ -76,7 +76,7 @@ impl Watchpoint {
             if points.len() == most {
                 return None;
             }
-            let fits = |len: &u8| at.is_multiple_of(u64::from(*len)) && at + u64::from(*len) <= end;
+            let fits = |len: &u8| at.is_multiple_of(u64::from(*len)) && end - at >= u64::from(*len);
             let len = [8, 4, 2, 1].into_iter().find(fits)?;
             points.push(match self.watch {
                 Watch::Change => Point::Write { address: at, len },
@@ -297,5 +297,8 @@ mod tests {
         assert_eq!(words(0x1000, 33, 4), None);
         assert_eq!(words(0x1000, 16, 1), None);
         assert_eq!(words(u64::MAX, 8, 4), None);
+        let last = 0xffff_ffff_ffff_fff8;
+        assert_eq!(words(last, 4, 4), Some(vec![(last, 4)]));
+        assert_eq!(words(last, 7, 4), Some(vec![(last, 4), (last + 4, 2), (last + 6, 1)]));
     }
 }

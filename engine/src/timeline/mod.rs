@@ -291,7 +291,9 @@ impl<'a> Timeline<'a> {
 
     /// Has the walker, or one in its place, stand here.
     fn walker_to(&mut self, place: &Place) -> Result<(), Error> {
-        let moved = if self.walker.is_before(place) {
+        let stood = self.walker.place.clone();
+        let goes_on = self.walker.is_before(place);
+        let moved = if goes_on {
             self.walker.go_to(place)
         } else {
             Walker::open(&self.setup).and_then(|mut walker| {
@@ -302,20 +304,31 @@ impl<'a> Timeline<'a> {
         };
         match moved {
             Ok(()) => self.rewound = None,
-            Err(Error::Stopped) => self.recover()?,
+            // What is looked at may be told from where it stood (`rewound`), and from nowhere in between.
+            Err(Error::Stopped) if goes_on => self.recover(&stood)?,
+            // Another one was stopped: this one is where it was.
+            Err(Error::Stopped) => self.setup.go_on(),
             Err(error) => return Err(error),
         }
         moved
     }
 
-    /// The walker was stopped on its way somewhere, and may be of no use: another one stands where it last was.
-    fn recover(&mut self) -> Result<(), Error> {
-        self.setup.go_on();
-        let place = self.walker.place.clone();
-        let mut walker = Walker::open(&self.setup)?;
-        walker.go_to(&place)?;
-        self.walker = walker;
-        Ok(())
+    /// The walker was stopped on its way somewhere, and may be of no use: another one stands at a place by which it has
+    /// come.
+    fn recover(&mut self, place: &Place) -> Result<(), Error> {
+        loop {
+            self.setup.go_on();
+            let mut walker = Walker::open(&self.setup)?;
+            match walker.go_to(place) {
+                Ok(()) => {
+                    self.walker = walker;
+                    return Ok(());
+                }
+                // Who asks once more for an end waits for this: there is no walker to look at before.
+                Err(Error::Stopped) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

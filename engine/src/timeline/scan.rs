@@ -51,7 +51,7 @@ impl At {
 
     /// One tick later, if that is still before the next event.
     fn next(self) -> Self {
-        Self { at: (self.at.0, self.at.1 + 1), total: self.total + 1 }
+        Self { at: (self.at.0, self.at.1.saturating_add(1)), total: self.total.saturating_add(1) }
     }
 
     /// So many ticks earlier, at most.
@@ -214,7 +214,7 @@ fn look(
     }
     // A session that is sent to a tick stands within what counts it.
     let (_, passed) = walker.at();
-    if passed + 1 < ticks {
+    if passed < ticks.saturating_sub(1) {
         walker.run(Limit::Ticks(ticks - 1 - passed))?;
     }
     let section = Section { from: start, until: target.at().at, hits: Vec::new(), is_cut: false };

@@ -99,7 +99,7 @@ impl<'a> Walker<'a> {
         // A session that is sent to a tick stands within what counts it. So it is sent to the one before, and walks.
         let (now, passed) = self.at();
         if now == event
-            && passed + 1 < ticks
+            && passed < ticks.saturating_sub(1)
             && self.run(Limit::TicksWithin(ticks - 1 - passed))?.why == Why::Ended
         {
             return Ok(());

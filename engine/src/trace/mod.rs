@@ -56,6 +56,12 @@ pub trait Source {
         None
     }
 
+    /// How many bytes of mapped files a replay loads at most: somebody may have crafted the events. What was recorded
+    /// here has no such bound.
+    fn most_of_files(&self) -> u64 {
+        u64::MAX
+    }
+
     /// The machine on which it was recorded.
     fn machine(&self) -> &Machine;
 

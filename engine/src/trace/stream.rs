@@ -17,6 +17,11 @@ use crate::task::TaskId;
 /// Bytes of the length before each event.
 const PREFIX: usize = size_of::<u32>();
 
+/// An event has at most so many bytes, however large the trace is: whoever reads it has all of them in memory, several
+/// times. Nearly all of a long one are what a call has read: at most 2 GiB at once (read(2)), and hardly ever a tenth of
+/// that.
+pub(super) const LONGEST: u32 = 1 << 30;
+
 /// A chunk has no room for events of more tasks. It is a bound for the memory of whoever reads what somebody has
 /// crafted.
 const TASKS: usize = 1 << 16;
@@ -51,7 +56,8 @@ impl Encoder {
         let encoded =
             postcard::serialize_with_flavor(&event, Append(chunk)).map_err(|error| error.to_string());
         let len = encoded.and_then(|()| {
-            u32::try_from(chunk.len() - start - PREFIX).map_err(|_| "an event exceeds 4 GiB".to_owned())
+            let len = u32::try_from(chunk.len() - start - PREFIX).ok().filter(|len| *len <= LONGEST);
+            len.ok_or_else(|| format!("an event exceeds {} MiB", LONGEST >> 20))
         });
         match len {
             Ok(len) => chunk[start..start + PREFIX].copy_from_slice(&len.to_le_bytes()),

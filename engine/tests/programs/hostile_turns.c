@@ -1,5 +1,5 @@
 /* Two threads that hand the core over to each other; if a word says so, one has the other go on although it is not its turn, with
- * registers of its choice. */
+ * registers of its choice: 1 for a call, 2 for a fault without end. */
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -33,19 +33,20 @@ static long wake(uint64_t slot)
 
 static void attack(void)
 {
+	int how = evil;
 	evil = 0;
 	for (uint64_t slot = SLOTS; slot < SLOTS + SLOTS_MOST * SLOT; slot += SLOT) {
 		volatile uint32_t *words = (void *)slot;
 		volatile uint64_t *registers = (void *)(slot + REGISTERS);
 		if (!words[1])
 			continue;
-		registers[RCX] = (uint64_t)out_of_turn;
+		registers[RCX] = how == 2 ? 16 : (uint64_t)out_of_turn;
 		registers[RSP] = (uint64_t)&stack[4000];
 		words[0] = 1;
 		wake(slot);
 	}
 	/* As long as it may take the other to get there. */
-	for (volatile long n = 0; n < 300000000; n++)
+	for (volatile long n = 0; n < 300000000 || how == 2; n++)
 		;
 }
 

@@ -155,7 +155,7 @@ impl Step<'_, '_> {
     /// and kernels before 6.17 move a single one only.
     fn remap_parts(&self, stopped: Stopped, call: &Syscall, outcome: i64) -> Result<Stopped, Error> {
         let [old, old_len, new_len, flags, ..] = call.args;
-        let old_end = old.saturating_add(old_len.next_multiple_of(PAGE));
+        let old_end = old.saturating_add(page_up(old_len));
         let lines = maps(stopped.tid())?;
         let here = lines.iter().filter(|line| line.start < old_end && old < line.end);
         let parts: Vec<Range<u64>> = here.map(|line| line.start.max(old)..line.end.min(old_end)).collect();
@@ -166,7 +166,7 @@ impl Step<'_, '_> {
         if parts.len() < 2 {
             return Err(refused(outcome));
         }
-        let (result, new_len) = (call.result.cast_unsigned(), new_len.next_multiple_of(PAGE));
+        let (result, new_len) = (call.result.cast_unsigned(), page_up(new_len));
         let moves = flags | (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
         let mut stopped = stopped;
         for (at, part) in parts.iter().enumerate() {
@@ -179,7 +179,7 @@ impl Step<'_, '_> {
             } else if result == old {
                 (libc::SYS_mremap, [part.start, len, new_len, 0, 0, 0])
             } else {
-                (libc::SYS_mremap, [part.start, len, new_len, moves, result + offset, 0])
+                (libc::SYS_mremap, [part.start, len, new_len, moves, result.saturating_add(offset), 0])
             };
             let outcome;
             (stopped, outcome) = remote(stopped, number as u64, args)?;
@@ -211,5 +211,16 @@ impl Step<'_, '_> {
             Effect::ChangeFile(change) => self.live.files.change(change),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_length_of_a_trace_overflows() {
+        assert_eq!([0, 1, PAGE, PAGE + 1].map(page_up), [0, PAGE, PAGE, 2 * PAGE]);
+        assert_eq!(page_up(u64::MAX), u64::MAX);
     }
 }

@@ -1,5 +1,7 @@
 //! Who has the core, and for how long.
 
+use std::time::Instant;
+
 use rrtest_preload::layout::SYS_TICK;
 
 use crate::error::Error;
@@ -65,11 +67,16 @@ impl Step<'_, '_> {
     pub(in crate::replay) fn unpark(&mut self, id: TaskId) -> Result<(), Error> {
         let (stopped, slot) = self.stop_parked(id)?;
         self.live.area.unpark(&stopped, slot)?;
+        let since = Instant::now();
         let mut running = stopped.resume(Resume::Freely, 0)?;
         let stopped = loop {
             match self.wait(&running)? {
                 WaitStatus::Stopped(stopped, Stop::Seccomp) => break stopped,
-                WaitStatus::Stopped(stopped, _) => running = stopped.resume(Resume::Freely, 0)?,
+                WaitStatus::Stopped(stopped, _) => {
+                    // A fault comes again and again.
+                    self.check_patience(since)?;
+                    running = stopped.resume(Resume::Freely, 0)?;
+                }
                 WaitStatus::Dead(death) => {
                     return Err(self.differs("a task that comes to its call".into(), format!("{death:?}")));
                 }

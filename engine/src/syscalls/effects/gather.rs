@@ -35,6 +35,9 @@ pub(in crate::syscalls) fn is_plain(number: u64, argument: usize) -> bool {
 /// Larger writes are left to the kernel, which writes only a part (write(2)).
 const MOST: u64 = 0x7fff_f000;
 
+/// The most bytes of a message, whatever a queue allows (`HARD_MSGSIZEMAX` of the kernel).
+const LONGEST_MESSAGE: u64 = 16 << 20;
+
 /// Bytes of a struct iovec.
 const IOVEC: u64 = 16;
 
@@ -69,7 +72,8 @@ pub fn given(memory: &Memory, number: u64, args: &[u64; 6], result: i64) -> u32 
     const PART: u64 = 1 << 20;
     let mut left = u64::try_from(result).unwrap_or(0).min(MOST);
     if number == libc::SYS_mq_timedsend as u64 && result == 0 {
-        left = args[2];
+        // The kernel has taken no more. What a crafted trace has there could be any.
+        left = args[2].min(LONGEST_MESSAGE);
     }
     if left == 0 || !CALLS.iter().any(|(call, _)| *call as u64 == number) {
         return 0;
@@ -113,4 +117,21 @@ fn pieces(memory: &Memory, number: u64, args: &[u64; 6]) -> Option<Vec<(u64, u64
         Some((memory.u64(at).ok()?, memory.u64(at.wrapping_add(8)).ok()?))
     };
     (0..count).map(piece).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_no_more_bytes_than_the_kernel_takes() {
+        let memory = Memory::open(nix::unistd::getpid()).unwrap();
+        let text = b"a message";
+        let digest = |len| {
+            let args = [0, text.as_ptr() as u64, len, 0, 0, 0];
+            given(&memory, libc::SYS_mq_timedsend as u64, &args, 0)
+        };
+        assert_ne!(digest(4), digest(9));
+        assert_eq!(digest(u64::MAX), digest(LONGEST_MESSAGE));
+    }
 }

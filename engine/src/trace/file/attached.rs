@@ -14,6 +14,7 @@ use super::damage::damaged;
 use super::layout::{Place, StoredBlock, StoredFile};
 use super::originals::digest;
 use super::pack::copy;
+use super::reader::FILES_LIMIT;
 use super::regular;
 use super::unnamed::Unnamed;
 use super::writer::{Known, Part, Writer, Written};
@@ -21,7 +22,8 @@ use super::{Trace, file_blocks};
 use crate::trace::{BLOCK, TraceError};
 
 /// An attached file has at most so many bytes: a crafted trace, whose few blocks may expand to many, must not fill a disk.
-const LIMIT: u64 = 4 << 30;
+/// All that are attached have no more either, which every reader takes.
+const LIMIT: u64 = FILES_LIMIT;
 
 /// A file to attach.
 #[derive(Debug)]
@@ -64,8 +66,8 @@ impl Attachment {
 
 /// Writes a trace with these files attached, in place of those it had, into an empty file. It is as verified as it
 /// was. Contents that these traces in the same directory have are left out, unless those need others themselves. A
-/// mapped file that has changed since it was mapped or just before is left out, as is one that cannot be read: their
-/// paths are returned.
+/// mapped file that has changed since it was mapped or just before is left out, as is one that cannot be read, or for which
+/// the others leave no room: their paths are returned.
 ///
 /// # Errors
 /// If the trace is damaged, or the file cannot take it.
@@ -84,13 +86,14 @@ pub fn attach(
     let mut writer = Writer::at(out, at);
     let mut blocks = writer.helped()?;
     let mut left_out = Vec::new();
+    let mut room = LIMIT;
     let mut files: Vec<(&Attachment, Vec<Part>)> = Vec::new();
     for attachment in attachments {
         let same = index.files.iter().filter(|file| Path::new(&file.path) == attachment.path);
         let is_same = same.map(|file| attachment.is(file)).try_fold(true, |all, one| Ok(all & one?));
         let is_same: io::Result<bool> = is_same;
         let mut parts = Vec::new();
-        let mut read = is_same.unwrap_or(false);
+        let mut read = is_same.unwrap_or(false) && attachment.size <= room;
         for number in 0..if read { attachment.size.div_ceil(BLOCK) } else { 0 } {
             let Ok(bytes) = attachment.read(number) else {
                 read = false;
@@ -103,6 +106,7 @@ pub fn attach(
             });
         }
         if read {
+            room -= attachment.size;
             files.push((attachment, parts));
         } else {
             left_out.push(attachment.path.clone());
@@ -262,6 +266,17 @@ mod tests {
         assert!(Trace::open(&two).unwrap().beside().is_empty());
         assert_eq!(extracted(&two, &program).unwrap(), contents);
         assert!(size(&two) < 2 * BLOCK + 50_000, "what is mapped and attached is stored once");
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let [trace, huge, source] = ["trace", "huge", "source"].map(|name| directory.path().join(name));
+        kept(&trace, &[], &[]);
+        File::create(&huge).unwrap().set_len(LIMIT + 1).unwrap();
+        fs::write(&source, "text").unwrap();
+        assert_eq!(attach_to(&trace, &[&huge, &source], &[]), [huge]);
+        assert_eq!(extracted(&trace, &source).unwrap(), b"text");
     }
 
     #[test]

@@ -20,18 +20,29 @@ use super::regular;
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 use crate::trace::event::{Event, FileId, FileRange};
-use crate::trace::stream::{Chunk, Events};
+use crate::trace::stream::{Chunk, Events, LONGEST};
 use crate::trace::{BLOCK, Bytes, FORMAT, Machine, OLDEST, Source, TraceError, skip};
 
 /// The index of a sound trace is far smaller. A damaged or crafted one must not fill the memory, which a few bytes
-/// could that decompress to many: it has at most so many bytes, and so many for each of the file's.
+/// could that decompress to many: it has at most so many bytes, and so many for each of the file's. In whatever file, it
+/// has no more than those of two million blocks of files, which are two terabytes.
 const INDEX_LIMIT: u64 = 1 << 20;
 const INDEX_RATIO: u64 = 64;
+const INDEX_MOST: u64 = 64 << 20;
 
 /// The same for an event. A long one has bytes that the program read or its memory had, which seldom compress that
-/// well.
+/// well. In whatever file, it has no more than one that is written ([`LONGEST`]).
 const EVENT_LIMIT: u64 = 32 << 20;
 const EVENT_RATIO: u64 = 512;
+
+/// The blocks of the mapped files have at most so many bytes together, or so many for each of the file's; and so do
+/// those of the attached ones. A replay has the former in memory, all of them, and a debugger's files are the latter.
+/// Programs and their libraries have some hundred megabytes, and compress to a fourth of that.
+pub(super) const FILES_LIMIT: u64 = 4 << 30;
+const FILES_RATIO: u64 = 16;
+
+/// There are at most so many traces beside it of which it needs something.
+const BESIDE_MOST: usize = 4096;
 
 /// Why something cannot be a trace.
 const NO_FILE: &str = "it is not a regular file";
@@ -248,7 +259,7 @@ impl Source for Trace {
         let (first, offset) = entry
             .and_then(|entry| entries.get(entry))
             .map_or((0, self.index.events.0), |entry| (entry.event, entry.at));
-        let most = EVENT_LIMIT.saturating_add(EVENT_RATIO.saturating_mul(self.blocks.len()));
+        let most = most_of(EVENT_LIMIT, EVENT_RATIO, self.blocks.len()).min(LONGEST.into());
         let events = Events::new(self.stream(offset), first, self.blocks.path().to_owned()).at_most(most);
         skip(Box::new(events), at.saturating_sub(first))
     }
@@ -284,6 +295,10 @@ impl Source for Trace {
             at += some.len() as u64;
         }
         Ok(bytes.into())
+    }
+
+    fn most_of_files(&self) -> u64 {
+        most_of_files(self.blocks.len())
     }
 
     fn prefetch(&self) -> Prefetch {
@@ -379,8 +394,18 @@ fn foreign(start: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// The most bytes of something in a file of this length.
+fn most_of(limit: u64, ratio: u64, len: u64) -> u64 {
+    limit.saturating_add(ratio.saturating_mul(len))
+}
+
+/// The most bytes of mapped files, and of attached ones, in a trace of this length.
+fn most_of_files(len: u64) -> u64 {
+    FILES_LIMIT.max(FILES_RATIO.saturating_mul(len))
+}
+
 fn read_index(file: &File, header: &Header, path: &Path) -> Result<Index, TraceError> {
-    let most = INDEX_LIMIT.saturating_add(INDEX_RATIO.saturating_mul(header.len));
+    let most = most_of(INDEX_LIMIT, INDEX_RATIO, header.len).min(INDEX_MOST);
     let mut bytes = Vec::new();
     let mut at = header.index;
     while at < header.len {
@@ -402,6 +427,15 @@ fn read_index(file: &File, header: &Header, path: &Path) -> Result<Index, TraceE
         }
         Ok((index, [])) if !are_apart(&index) => {
             Err(damaged(path, "index", "parts of files are in the same place"))
+        }
+        Ok((index, [])) if index.beside.len() > BESIDE_MOST => {
+            Err(damaged(path, "index", "it names more traces beside it than can be"))
+        }
+        Ok((index, [])) if bytes_of(&index.files) > most_of_files(header.len) => {
+            Err(damaged(path, "index", "it has more of mapped files than can be"))
+        }
+        Ok((index, [])) if bytes_of(&index.attached) > most_of_files(header.len) => {
+            Err(damaged(path, "index", "it has more of attached files than can be"))
         }
         Ok((index, [])) => Ok(index),
         Ok(_) => Err(damaged(path, "index", "bytes are left over")),
@@ -426,6 +460,12 @@ fn are_apart(index: &Index) -> bool {
         blocks.sort_unstable();
         blocks.windows(2).all(|pair| pair[0] < pair[1])
     })
+}
+
+/// How many bytes the blocks of files have, those of other traces too: any block can be named any number of times.
+fn bytes_of(files: &[StoredFile]) -> u64 {
+    let blocks = files.iter().flat_map(|file| file.blocks.keys().map(move |number| block_len(file, *number)));
+    blocks.fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

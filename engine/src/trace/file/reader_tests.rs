@@ -519,6 +519,57 @@ fn believes_no_length_inside() {
 }
 
 #[test]
+fn what_a_file_may_expand_to_is_bounded() {
+    // A trace of which `change` has altered the index: why it is refused.
+    let altered = |change: &dyn Fn(&mut Index)| {
+        let forged = forge(b"", |end| {
+            let start = Header::LEN as u64;
+            let (mut index, _) =
+                postcard::take_from_bytes::<Index>(&index((start, end), Vec::new())).unwrap();
+            change(&mut index);
+            postcard::to_stdvec(&index).unwrap()
+        });
+        forged.map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    // Files of so many blocks in another trace, of which each is the same one.
+    let files = |blocks: u64| {
+        let block = StoredBlock { at: Place::Beside { trace: 0, at: 64 }, digest: 0 };
+        let file = |blocks| StoredFile {
+            path: "file".into(),
+            size: u64::MAX,
+            blocks: (0..blocks).map(|number| (number, block)).collect(),
+        };
+        vec![file(blocks / 2), file(blocks - blocks / 2)]
+    };
+    let most = FILES_LIMIT / BLOCK;
+    let attached = |blocks| altered(&|index| index.attached = files(blocks));
+    assert_eq!(attached(most), "");
+    assert!(attached(most + 1).contains("flaky.rrtrace") && attached(most + 1).contains("attached files"));
+    assert!(altered(&|index| index.files = files(most + 1)).contains("more of mapped files"));
+    let beside = |count| altered(&|index| index.beside = vec!["other".into(); count]);
+    assert_eq!(beside(BESIDE_MOST), "");
+    assert!(beside(BESIDE_MOST + 1).contains("traces beside it"));
+
+    // However large the file is.
+    assert_eq!(most_of(EVENT_LIMIT, EVENT_RATIO, 1 << 20), 544 << 20);
+    assert!(most_of(EVENT_LIMIT, EVENT_RATIO, u64::MAX) > LONGEST.into());
+    assert_eq!([0, 1 << 40].map(most_of_files), [4 << 30, 16 << 40]);
+}
+
+#[test]
+fn no_index_is_too_long_for_memory() {
+    // About 2 MiB of blocks, each of a MiB of zeros but for a random beginning, so that they are more than their 64th.
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+    let forged = forge(b"", |_| {
+        let mut bytes = vec![0; INDEX_MOST as usize + 2 * BLOCK as usize];
+        bytes.chunks_mut(BLOCK as usize).for_each(|block| random.fill_bytes(&mut block[..32 << 10]));
+        bytes
+    });
+    let error = forged.unwrap_err().to_string();
+    assert!(error.contains("index: it is longer than can be"), "{error}");
+}
+
+#[test]
 fn a_full_disk_leaves_nothing() {
     in_own_process("trace::file::reader::tests::a_full_disk_leaves_nothing", || {
         use nix::sys::resource::{Resource, setrlimit};

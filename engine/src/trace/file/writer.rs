@@ -21,6 +21,9 @@ use crate::tracee;
 /// The most threads that compress at the same time: this one reads what they compress, which is not much faster.
 const HELPERS: usize = 4;
 
+/// At most so many other traces are made use of: a trace that names too many is refused.
+const MOST: usize = 1024;
+
 /// What a trace says about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
@@ -80,7 +83,7 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn of(traces: &[Trace]) -> Self {
-        let alone = traces.iter().filter(|trace| trace.beside().is_empty());
+        let alone = traces.iter().filter(|trace| trace.beside().is_empty()).take(MOST);
         let (mut blocks, mut names) = (HashMap::new(), Vec::new());
         for trace in alone {
             let Some(name) = trace.origin().0.file_name() else { continue };

@@ -247,7 +247,8 @@ impl Area {
         let mut registers = self.parked_registers(slot, &stopped.registers()?);
         registers.set_result(libc::SYS_futex);
         registers.set_number(u64::MAX);
-        registers.set_ip(registers.ip() - SYSCALL_LEN);
+        // The program can write what it has saved.
+        registers.set_ip(registers.ip().wrapping_sub(SYSCALL_LEN));
         self.set_parked(slot, false);
         stopped.set_registers(&registers)
     }

@@ -26,7 +26,7 @@ pub struct Replaced {
 
 impl Replaced {
     fn place(&self, offset: u8, original: i64) -> (u64, u64) {
-        (self.stub + u64::from(offset), self.site.wrapping_add_signed(original))
+        (self.stub.wrapping_add(offset.into()), self.site.wrapping_add_signed(original))
     }
 
     fn places(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
@@ -70,7 +70,7 @@ impl Originals {
             it.site.saturating_add(STUB_LEN as u64) > address
         }) {
             let start = replaced.site.max(address);
-            let until = (replaced.site + replaced.new.len() as u64).min(end);
+            let until = replaced.site.saturating_add(replaced.new.len() as u64).min(end);
             if start >= until {
                 continue;
             }
@@ -88,7 +88,8 @@ impl Originals {
     #[must_use]
     pub fn overlap(&self, addresses: &Range<u64>) -> bool {
         let before = self.by_site.range(..addresses.end).next_back();
-        before.is_some_and(|(site, replaced)| site + replaced.new.len() as u64 > addresses.start)
+        before
+            .is_some_and(|(site, replaced)| site.saturating_add(replaced.new.len() as u64) > addresses.start)
     }
 
     /// Put what stood there back into memory, for good.
@@ -118,7 +119,7 @@ impl Originals {
     #[must_use]
     pub fn place_of(&self, address: u64) -> u64 {
         let replaced = self.by_site.range(..address).next_back().map(|(_, it)| it);
-        let inside = replaced.filter(|it| address < it.site + it.new.len() as u64);
+        let inside = replaced.filter(|it| address < it.site.saturating_add(it.new.len() as u64));
         let place = inside.and_then(|it| it.places().find(|(_, original)| *original == address));
         place.map_or(address, |(at, _)| at)
     }
@@ -136,7 +137,7 @@ impl Originals {
     fn stub_of(&self, place: u64) -> Option<&Replaced> {
         let (stub, replaced) = self.by_stub.range(..=place).next_back()?;
         // A stub may be as long as two.
-        (place < stub + 2 * STUB_LEN as u64).then_some(replaced)
+        (place < stub.saturating_add(2 * STUB_LEN as u64)).then_some(replaced)
     }
 }
 
@@ -154,6 +155,20 @@ mod tests {
         originals.add(Replaced { site: SITE, old, new: vec![1, 2, 3, 4, 5, 6, 7, 0xcc], stub: STUB, places });
         originals.add(Replaced { site: SITE + 8, old: vec![0x0f], new: vec![0xcc], stub: 0, places: vec![] });
         originals
+    }
+
+    #[test]
+    fn no_address_of_a_trace_overflows() {
+        let mut originals = Originals::default();
+        let places = vec![(8, 0)];
+        let [site, stub] = [u64::MAX - 1, u64::MAX - 4];
+        originals.add(Replaced { site, old: vec![1, 2], new: vec![3, 4], stub, places });
+        assert_eq!((originals.next_place(stub), originals.original(stub)), (None, None));
+        assert!(originals.overlap(&(site..u64::MAX)));
+        assert_eq!(originals.place_of(u64::MAX), u64::MAX);
+        let mut bytes = [3];
+        originals.put_back(site, &mut bytes);
+        assert_eq!(bytes, [1]);
     }
 
     #[test]

@@ -223,7 +223,7 @@ impl Registers {
             | set(left >> 63 == 1, SIGN)
             | set(left == u64::MAX >> 1, OVERFLOW);
         self.set_flags(self.flags() & !(PARITY | ADJUST | ZERO | SIGN | OVERFLOW) | arithmetic);
-        self.set_ip(site + 2);
+        self.set_ip(site.wrapping_add(2));
         self.set_general(0, kept);
         self.set_number(u64::MAX);
     }

@@ -18,9 +18,8 @@ use crate::task::TaskId;
 const PREFIX: usize = size_of::<u32>();
 
 /// An event has at most so many bytes, however large the trace is: whoever reads it has all of them in memory, several
-/// times. Nearly all of a long one are what a call has read: at most 2 GiB at once (read(2)), and hardly ever a tenth of
-/// that.
-pub(super) const LONGEST: u32 = 1 << 30;
+/// times. Nearly all of a long one are what a call has read, at most 2 GiB at once (read(2)).
+pub(super) const LONGEST: u32 = (2 << 30) + (1 << 20);
 
 /// A chunk has no room for events of more tasks. It is a bound for the memory of whoever reads what somebody has
 /// crafted.

@@ -126,12 +126,13 @@ mod tests {
     #[test]
     fn a_message_has_no_more_bytes_than_the_kernel_takes() {
         let memory = Memory::open(nix::unistd::getpid()).unwrap();
-        let text = b"a message";
+        let text = vec![7_u8; LONGEST_MESSAGE as usize + 1];
         let digest = |len| {
             let args = [0, text.as_ptr() as u64, len, 0, 0, 0];
             given(&memory, libc::SYS_mq_timedsend as u64, &args, 0)
         };
-        assert_ne!(digest(4), digest(9));
+        assert_ne!(digest(LONGEST_MESSAGE - 1), digest(LONGEST_MESSAGE));
         assert_eq!(digest(u64::MAX), digest(LONGEST_MESSAGE));
+        drop(text);
     }
 }

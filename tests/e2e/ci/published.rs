@@ -87,13 +87,13 @@ fn their_links_lead_somewhere(_: &Harness) {
     for page in documents(&["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]) {
         let text = fs::read_to_string(&page).expect("a text");
         let inline = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
-        // `[text][label]`, with the label's link at the end of the page.
-        let defined =
-            text.lines().filter(|line| line.starts_with('[')).filter_map(|line| line.split_once("]: "));
-        let labels: Vec<&str> = defined.clone().map(|(label, _)| &label[1..]).collect();
+        // `[text][label]`, with the label's link on a line of its own.
+        let definitions = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+        let definitions: Vec<_> = definitions.filter(|(label, _)| !label.contains(']')).collect();
+        let labels: Vec<&str> = definitions.iter().map(|(label, _)| *label).collect();
         let used = text.split("][").skip(1).filter_map(|rest| rest.split_once(']')).map(|(label, _)| label);
         used.for_each(|label| assert!(labels.contains(&label), "{}: {label}", page.display()));
-        for link in inline.chain(defined.map(|(_, link)| link)) {
+        for link in inline.chain(definitions.into_iter().map(|(_, link)| link)) {
             let (link, base) = match link.strip_prefix(&here) {
                 Some(link) => (link, root()),
                 None if link.contains("://") => continue,

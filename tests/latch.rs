@@ -1,4 +1,4 @@
-//! A FIFO that a recorded program writes to when it has come to some point, and holds open while it lives.
+//! FIFOs by which a recorded program says that it has come to some point, or waits until it is told to go on.
 
 use std::fs::File;
 use std::io::Read;
@@ -50,5 +50,25 @@ impl FifoLatch {
     pub fn wait_for_end(&self) {
         let end = self.heard.recv_timeout(PATIENCE);
         assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "the recorded program is still there");
+    }
+}
+
+/// A FIFO that whoever reads it comes to the end of once this is dropped.
+#[derive(Debug)]
+pub struct Untold {
+    /// Open for writing, so that readers wait.
+    _open: File,
+}
+
+impl Untold {
+    /// One at `path`, where nothing is.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        nix::unistd::mkfifo(path, Mode::S_IRWXU).expect("a FIFO");
+        // For reading, too: open(2) does not wait for another end then (fifo(7)).
+        Self { _open: File::options().read(true).write(true).open(path).expect("a FIFO") }
     }
 }

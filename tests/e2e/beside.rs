@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use rrtest_tests::Harness;
-use rrtest_tests::latch::FifoLatch;
+use rrtest_tests::latch::{FifoLatch, Untold};
 use rrtest_tests::project::Project;
 use rrtest_tests::races::ENOUGH;
 use rrtest_tests::report::Report;
@@ -161,7 +161,7 @@ fn who_waits_for_another_campaign_says_so(world: &Harness) {
             fs::write(dir.join(\"file\"), \"\").unwrap();
             if !dir.join(\"second\").exists() {{ return fs::write(dir.join(\"second\"), \"\").unwrap(); }}
             fs::write(dir.join(\"held\"), \"!\").unwrap();
-            while !dir.join(\"told\").exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}
+            fs::read(dir.join(\"told\")).unwrap();
         }}",
         dir.path()
     );
@@ -169,13 +169,13 @@ fn who_waits_for_another_campaign_says_so(world: &Harness) {
     let [one, other] = [holds, wants].map(|source| Project::of_test(world, &source));
     // The one that holds the file is not taken to hang, however long the other one takes to come.
     let start = |project| start(project, world, dir.path(), &["--runs", "2", "--timeout", "1h"]);
-    let held = FifoLatch::new(&at("held"));
+    let (held, untold) = (FifoLatch::new(&at("held")), Untold::new(&at("told")));
     let holder = start(&one);
     held.wait();
     let mut waiter = start(&other);
     let mut lines = BufReader::new(waiter.stderr.take().expect("a pipe")).lines();
     let told = lines.any(|line| line.expect("text").contains("waiting for another `cargo rrtest`"));
-    std::fs::write(at("told"), "").expect("a file");
+    drop(untold);
     lines.for_each(drop);
     assert!(told, "it does not say that it waits");
     assert_eq!(waiter.wait().expect("a child").code(), Some(0));
@@ -190,7 +190,7 @@ fn one_that_waits_to_be_alone_holds_up_nobody(world: &Harness) {
         "#[test] fn holds() {{
             let dir = std::path::Path::new({:?});
             std::fs::write(dir.join(\"held\"), \"!\").unwrap();
-            while !dir.join(\"told\").exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}
+            std::fs::read(dir.join(\"told\")).unwrap();
         }}",
         dir.path()
     );
@@ -207,14 +207,15 @@ fn one_that_waits_to_be_alone_holds_up_nobody(world: &Harness) {
     let [holds, fails, passes] =
         [&*holds, &*fails, "#[test] fn passes() {}"].map(|source| Project::of_test(world, source));
     let start = |project, options: &[&str]| start(project, world, dir.path(), options);
-    let (held, failed) = (FifoLatch::new(&at("held")), FifoLatch::new(&at("failed")));
+    let [held, failed] = ["held", "failed"].map(|name| FifoLatch::new(&at(name)));
+    let untold = Untold::new(&at("told"));
     let holder = start(&holds, &["--timeout", "1h"]);
     held.wait();
     let waiter = start(&fails, &["--explain", "never"]);
     failed.wait();
     failed.wait_for_end();
     let _passed = Run::rest(start(&passes, &[]), "a third one".to_owned()).expect(0);
-    std::fs::write(at("told"), "").expect("a file");
+    drop(untold);
     let _held = Run::rest(holder, "the one that goes on".to_owned()).expect(0);
     let _failed = Run::rest(waiter, "the one that fails".to_owned()).expect(101).says(&["as ever"]);
 }
